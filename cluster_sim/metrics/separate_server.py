@@ -7,7 +7,6 @@ never unpickled, since strangers talk to it.
 """
 
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self
 
+import cluster_sim
 from cluster_sim.metrics.exposition.exposition import Exposition
 from cluster_sim.metrics.listening_socket import listening_socket
 from cluster_sim.metrics.live_feed import Published
@@ -30,7 +30,18 @@ NUMBER_BYTES: Final = 8
 DONE: Final = b"1"
 """Its answer to an order that it has obeyed."""
 
-_PROGRAM: Final = "cluster_sim.metrics.separate_server_main"
+_PROGRAM: Final = """
+import sys
+folder, descriptors, *others = sys.argv[1:]
+sys.path.insert(0, folder)
+import cluster_sim
+sys.path[:1] = []
+sys.path.extend(others)
+from cluster_sim.metrics.separate_server_main import main
+main(descriptors)
+"""
+"""The package is that of the run, whatever is installed; for the rest its folders come last, so that no file of the
+working directory stands in for a module of the standard library."""
 _ANSWER_S: Final = 10.0
 """Longest wait for an answer that comes at once from a process that is well; it includes the start."""
 _STARTS: Final = 3
@@ -103,11 +114,11 @@ class SeparateServer:
         self._starts += 1
         asked, asks = Pipe()
         self._orders, orders = Pipe()
+        folder = str(Path(cluster_sim.__file__).resolve().parent.parent)
         descriptors = self._listening.fileno(), asks.fileno(), orders.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _PROGRAM, *map(str, descriptors)],
+            [sys.executable, "-P", "-c", _PROGRAM, folder, ",".join(map(str, descriptors)), *sys.path],
             pass_fds=descriptors,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -127,6 +138,7 @@ class SeparateServer:
             if self._is_closing:
                 return
             if self._starts == _STARTS:
+                self._listening.close()  # Whoever scrapes is refused, and does not wait.
                 LOGGER.warning("live metrics are no longer served: their process ended %d times (%d)", _STARTS, code)
                 return
             LOGGER.warning("the process that serves live metrics ended (%d) and is started again", code)

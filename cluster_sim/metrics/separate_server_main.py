@@ -1,11 +1,10 @@
 """Program of the process that serves live metrics: pages of the snapshots that the run's process hands over.
 
-``python -m`` with three descriptors: of the listening socket, of the connection for snapshots, and of that for orders.
+It is started with three descriptors: of the listening socket, of the connection for snapshots, and of that for orders.
 """
 
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -94,12 +93,8 @@ def serve(listening: socket.socket, asks: "Connection[Any, Any]", orders: "Conne
                     orders.send_bytes(DONE if server.await_scrape(order[1]) else b"0")
 
 
-def main(descriptors: list[str]) -> None:
-    """Serve at inherited descriptors."""
-    listening, asks, orders = map(int, descriptors)
+def main(descriptors: str) -> None:
+    """Serve at inherited descriptors, which are separated by commas."""
+    listening, asks, orders = map(int, descriptors.split(","))
     os.nice(_NICENESS)
     serve(socket.socket(fileno=listening), Connection(asks), Connection(orders))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

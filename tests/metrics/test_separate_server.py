@@ -115,6 +115,8 @@ def test_a_process_that_dies_is_replaced(
     assert _arrived(server) == 0
     os.kill(server.pid, signal.SIGKILL)
     server._thread.join(10)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1)
     assert server.await_scrape(0.0) is False
     server.finish()
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -149,5 +151,6 @@ def test_files_of_the_working_directory_are_not_imported(
     """A file named as a module of the standard library, where the run was started, changes nothing."""
     (tmp_path / "http.py").write_text("raise SystemExit(1)\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     with SeparateServer(0, Exposition(finished_run.metadata, "hand"), feed, tmp_path / SEEN_FILE) as server:
         assert _arrived(server) == 0
