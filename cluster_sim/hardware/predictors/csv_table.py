@@ -2,13 +2,12 @@
 
 import csv
 import gzip
-import math
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,8 @@ from cluster_sim.errors import InputError
 from cluster_sim.plain_file import check_plain
 from cluster_sim.shown_values import MOST_OF_PATH, cut, shortened
 
+MOST: Final = 1e15
+"""Counts of tokens and times in us beyond it are damage: a table keeps them as integers of 64 bits."""
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -84,12 +85,12 @@ def read_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[s
 
 
 def number(path: Path, line: int, row: dict[str, str], column: str) -> float:
-    """Return one value of a row as a finite, non-negative float; InputError with file, line and column otherwise."""
+    """Return one value of a row as a float from 0 to ``MOST``; InputError with file, line and column otherwise."""
     text = row.get(column) or ""
     try:
         value = float(text)
     except ValueError:
         raise InputError(f"{path}:{line}: {column} is {shortened(text)}, not a number") from None
-    if not math.isfinite(value) or value < 0:
-        raise InputError(f"{path}:{line}: {column} is {cut(text)}, not a finite number of at least 0")
+    if not 0 <= value <= MOST:
+        raise InputError(f"{path}:{line}: {column} is {cut(text)}, not a number from 0 to {MOST:g}")
     return value

@@ -115,6 +115,7 @@ def test_wrong_rows_are_refused(tmp_path: Path) -> None:
     for text, message in (
         ("layer,tokens\ngemm,1\n", r"dense\.csv\.gz: lacks the columns time_us"),
         ("layer,tokens,time_us\ngemm,1,-3\n", r"dense\.csv\.gz:2: time_us is -3"),
+        ("layer,tokens,time_us\ngemm,1e300,3\n", r"dense\.csv\.gz:2: tokens is 1e300, not a number from 0 to 1e\+15"),
         ("layer,tokens,time_us\ngemm,1,3\ngemm,1,3\n", r"row 3: duplicate key of layer\.gemm"),
     ):
         with gzip.open(dense, "wt") as stream:
