@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cluster_sim.errors import UnfinishedError
 from cluster_sim.hardware.predictors.coverage import Coverage
 from cluster_sim.metrics.digest import canonical_rows, word_code
 from cluster_sim.recording.rows import FIELD, ROW_FIELDS, RowBlock
@@ -55,6 +56,14 @@ def evidence_of(executor: Executor, simulation: Simulation) -> Evidence:
             ranks.setdefault(rank_key(number, rank), []).append(figures)
     rows = sorted(row for block in outcome.hub.rows or [] for row in plain_rows(block))
     return Evidence(outcome.hub.digest, counters, series, coverage, rows, ranks)
+
+
+def outcome_of(executor: Executor, simulation: Simulation) -> Evidence | str:
+    """Run a simulation and return what it left, or the words with which it gives up."""
+    try:
+        return evidence_of(executor, simulation)
+    except UnfinishedError as error:
+        return f"gives up: {error}"
 
 
 def plain_rows(block: RowBlock) -> list[tuple[int, ...]]:

@@ -7,7 +7,7 @@ from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.run_snapshot import RunSnapshot
 from cluster_sim.simulation.simulation import Simulation
 from tests.engine.in_memory import InMemoryExecutor
-from tests.evidence import Evidence, evidence_of
+from tests.evidence import outcome_of
 
 Choose = Callable[[int], int]
 """Returns a number below its argument."""
@@ -71,7 +71,7 @@ class DroppingExecutor:
 
 def assert_survives_drops(build: Callable[[], Simulation], choose: Choose, one_in: int = 8, most: int = 6) -> int:
     """Assert that a run with dropped processes leaves what an undisturbed one leaves; return how often they were."""
-    expected: Evidence = evidence_of(InlineExecutor(), build())
+    expected = outcome_of(InlineExecutor(), build())
     executor = DroppingExecutor(build, choose, one_in, most)
-    assert evidence_of(executor, build()) == expected
+    assert outcome_of(executor, build()) == expected
     return executor.drops.count

@@ -9,8 +9,8 @@ import yaml
 from cluster_sim.config.schema.study import Study
 from cluster_sim.simulation.inline import InlineExecutor
 from cluster_sim.simulation.plan import make_plan
-from tests.equality import equal_everywhere
-from tests.evidence import evidence_of
+from tests.equality import outcome_everywhere
+from tests.evidence import Evidence, outcome_of
 from tests.fleet.drawn_fleets import draw_study
 from tests.resumed import assert_survives_drops
 
@@ -23,13 +23,13 @@ def study_yaml(seed: int) -> str:
 
 def compare(seed: int) -> int:
     """Compare the results of a drawn study in every executor of this process, with its laws checked, and with its
-    processes dropped and restored at random; return its number of requests.
+    processes dropped and restored at random; return its number of requests, 0 if it gives up everywhere alike.
 
-    Raises AssertionError at a difference, and whatever a run raises.
+    Raises AssertionError at a difference, and whatever else a run raises.
     """
     study = Study.model_validate_json(json.dumps(draw_study(Random(seed))), strict=True)
-    expected = equal_everywhere(study, seed, placements=2)
+    expected = outcome_everywhere(study, seed, placements=2)
     checked = replace(make_plan(study).simulation(), keeps_rows=True, is_paranoid=True)
-    assert evidence_of(InlineExecutor(), checked) == expected
+    assert outcome_of(InlineExecutor(), checked) == expected
     assert_survives_drops(lambda: replace(make_plan(study).simulation(), keeps_rows=True), Random(seed).randrange)
-    return len(expected.rows)
+    return len(expected.rows) if isinstance(expected, Evidence) else 0
