@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -93,7 +94,7 @@ class _Disturbed:
         finally:
             self._live.close()
         self._report.differences += self._live.fallen[:3]
-        for since_s, until_s in zip(self._killed_s, [*self._killed_s[1:], float("inf")], strict=True):
+        for since_s, until_s in pairwise([*self._killed_s, float("inf")]):
             self._report.lost_s.append(self._live.stood_still_s(since_s, until_s))
 
     def _start(self, actors: int, *, is_resumed: bool) -> "subprocess.Popen[str]":
