@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -78,6 +79,8 @@ class SeparateServer:
         self.port: int = self._listening.getsockname()[1]
         self._is_closing = False
         self._starts = 0
+        self._lock = threading.Lock()
+        """Held while a process is started, and while one is ended for good."""
         self._thread = threading.Thread(target=self._serve, args=(self._start(),), name="metrics", daemon=True)
         self._thread.start()
 
@@ -102,8 +105,9 @@ class SeparateServer:
 
     def close(self) -> None:
         """End the process, which frees the port."""
-        self._is_closing = True
-        self._process.terminate()
+        with self._lock:
+            self._is_closing = True
+            self._process.terminate()
         self._process.wait()
         self._thread.join()
         self._orders.close()
@@ -126,7 +130,6 @@ class SeparateServer:
         )
         asks.close()
         orders.close()
-        self._orders.send(self._content)
         return asked
 
     def _serve(self, asked: "Connection[Any, Any]") -> None:
@@ -135,27 +138,29 @@ class SeparateServer:
             with asked:
                 self._answer(asked)
             code = self._process.wait()
-            if self._is_closing:
-                return
-            if self._starts == _STARTS:
-                self._listening.close()  # Whoever scrapes is refused, and does not wait.
-                LOGGER.warning("live metrics are no longer served: their process ended %d times (%d)", _STARTS, code)
-                return
-            LOGGER.warning("the process that serves live metrics ended (%d) and is started again", code)
-            asked = self._start()
+            with self._lock:
+                if self._is_closing:
+                    return
+                if self._starts == _STARTS:
+                    self._listening.close()  # Whoever scrapes is refused, and does not wait.
+                    LOGGER.warning(
+                        "live metrics are no longer served: their process ended %d times (%d)", _STARTS, code
+                    )
+                    return
+                LOGGER.warning("the process that serves live metrics ended (%d) and is started again", code)
+                asked = self._start()
 
     def _answer(self, asked: "Connection[Any, Any]") -> None:
-        """Answer the process until it is gone."""
-        while True:
-            try:
+        """Tell the process what it serves, and answer it until it is gone."""
+        with suppress(EOFError, OSError):
+            asked.send(self._content)
+            while True:
                 known = int.from_bytes(asked.recv_bytes(NUMBER_BYTES), "little", signed=True)
                 published = self._source.latest(known)
                 started_s = time.perf_counter()
                 asked.send((published, self._source.wait_s))
-            except (EOFError, OSError):
-                return
-            if published is not None:
-                self._source.charge(time.perf_counter() - started_s)
+                if published is not None:
+                    self._source.charge(time.perf_counter() - started_s)
 
     def _order(self, order: Order) -> bool:
         """Return whether the process has done what it was told."""

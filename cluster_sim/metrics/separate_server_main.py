@@ -80,7 +80,7 @@ class SeenNote:
 def serve(listening: socket.socket, asks: "Connection[Any, Any]", orders: "Connection[Any, Any]") -> None:
     """Serve pages, and obey orders until the run's process closes its end."""
     with suppress(EOFError, OSError):
-        exposition, seen = orders.recv()
+        exposition, seen = asks.recv()
         source, note = PipedSnapshots(asks), SeenNote(seen)
         with MetricsServer(listening, exposition, source, on_scrape=note.note) as server:
             while True:
