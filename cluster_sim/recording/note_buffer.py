@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 Int64Array = npt.NDArray[np.int64]
 
-_ZERO: Final = np.zeros((), np.int64)
 _LEAST: Final = 64
 """Integers that a buffer holds once it holds any."""
 _add: Final = np.add
@@ -20,7 +19,7 @@ _add: Final = np.add
 class NoteBuffer:
     """Integers in the order in which they were noted; ``size`` says how many there are."""
 
-    __slots__ = ("_added", "_room", "_values", "memory", "size")
+    __slots__ = ("_room", "_values", "memory", "size")
 
     def __init__(self, notes: bytes = b"") -> None:
         """``notes`` are int64 to begin with."""
@@ -29,7 +28,6 @@ class NoteBuffer:
         """Memory of the notes, 8 bytes each, and of those to come."""
         self._values = np.frombuffer(self.memory, np.int64)
         self._room = 0
-        self._added = _ZERO
         if notes:
             self.extend(np.frombuffer(notes, np.int64))
 
@@ -70,8 +68,7 @@ class NoteBuffer:
         self.size = end = first + len(values)
         if end > self._room:
             self._grow(end)
-        self._added[()] = added
-        _add(values, self._added, self._values[first:end])
+        _add(values, added, self._values[first:end])
 
     def append_pair(self, one: int, other: int) -> None:
         """Note two."""
@@ -90,7 +87,6 @@ class NoteBuffer:
         self.memory = memory
         self._values = np.frombuffer(memory, np.int64)
         self._room = len(self._values)
-        self._added = np.zeros((), np.int64)
 
     def drop(self, count: int) -> None:
         """Forget the last ``count``."""

@@ -72,8 +72,6 @@ class AffinePredictor(Predictor):
         self._cpu: list[dict[int, int]] = [{} for _ in range(stages)]
         """The CPU's part of a step by sequences, in 2^-20 ns."""
         self._has_cpu_cost = type(self).cpu_cost is not AffinePredictor.cpu_cost
-        self._first_cost = np.zeros((), np.int64)
-        """Holds what is added to a run."""
         self._is_paced = False
         """Whether the CPU has any."""
 
@@ -151,8 +149,7 @@ class AffinePredictor(Predictor):
         if growth is None or len(growth) < steps:
             growth = self._grow(decodes, steps, stage)
         first = base + kv_tokens * full
-        self._first_cost[()] = first
-        fine: Int64Array = growth[:steps] + self._first_cost
+        fine: Int64Array = growth[:steps] + first
         if windowed:
             iota = np.arange(steps)
             read: Int64Array = np.minimum(iota * decodes + kv_tokens, decodes * self._window)

@@ -145,3 +145,15 @@ def test_ranks_are_priced_where_the_kind_says_so(name: str, changes: dict[str, d
     joint = BatchShape(4, 1200, [(64, 0)], 1, ranks=(short, long))
     assert predictor.step_ns(joint) == predictor.step_ns(long) > predictor.step_ns(short)
     assert predictor.ranks == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arrays_may_be_read_only(changes: dict[str, dict[str, Any]], name: str) -> None:
+    """A predictor whose arrays cannot be written, as Ray hands them to its actors, gives the same times."""
+    first, memory = built(example(name, changes)), []
+    text = pickle.dumps(first, protocol=5, buffer_callback=memory.append)
+    second = pickle.loads(text, buffers=[bytes(part.raw()) for part in memory])
+    for predictor in (first, second):
+        predictor.decode_run_ns(3, 100, 4)
+    assert second.decode_run_ns(5, 700, 600).tolist() == first.decode_run_ns(5, 700, 600).tolist()
+    assert second.step_ns(BatchShape(2, 50, [(30, 0)], 1)) == first.step_ns(BatchShape(2, 50, [(30, 0)], 1))
