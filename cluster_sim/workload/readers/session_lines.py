@@ -130,9 +130,9 @@ class SessionLines:
         later = sum(len(session.turns) - 1 for session in self._sessions if session.turns)
         if later:
             self._report.changed[
-                "later turns whose input_length is the whole prompt, as their hashes say"
+                "turns after a first one whose input_length is the whole prompt, as their hashes say"
                 if is_whole
-                else "later turns whose input_length is new tokens, beside the session's history"
+                else "turns after a first one whose input_length is new tokens, beside the session's history"
             ] += later
         for turn in _later_turns(self._sessions):
             turn.is_whole = is_whole

@@ -141,7 +141,8 @@ def test_interrupts_keep_what_was_learned(tmp_path: Path) -> None:
 
 def test_an_interrupt_that_a_library_catches_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal whose exception is lost in the second run stops the plan after that run, which is kept."""
-    monkeypatch.setattr(INTERRUPTION, "has_come", False)
+    for state in ("has_come", "_is_ending"):  # A command that has ended in this process heeds no signal any more.
+        monkeypatch.setattr(INTERRUPTION, state, False)
     numbers = []
 
     def answer(study: Study, number: int) -> Replication:
@@ -160,7 +161,8 @@ def test_an_interrupt_that_a_library_catches_counts(tmp_path: Path, monkeypatch:
 
 def test_an_interrupt_that_a_library_changes_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal of which a library makes an error, while the next run is prepared, keeps the runs and plan.json."""
-    monkeypatch.setattr(INTERRUPTION, "has_come", False)
+    for state in ("has_come", "_is_ending"):  # A command that has ended in this process heeds no signal any more.
+        monkeypatch.setattr(INTERRUPTION, state, False)
     ended: list[int] = []
     prepare = planner.fleet_study
 

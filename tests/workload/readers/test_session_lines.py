@@ -25,7 +25,7 @@ def test_what_a_file_means_is_said(trace_file: Callable[..., str], parse: Callab
     notices: list[str] = []
     build_source(parse(kind="trace", path=path), 1, notices)
     assert notices == [
-        f"{path}: 1 later turns whose input_length is new tokens, beside the session's history",
+        f"{path}: 1 turn after a first one whose input_length is new tokens, beside the session's history",
         f"{path}: columns not used: group_id",
     ]
 
