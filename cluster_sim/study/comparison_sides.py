@@ -20,7 +20,7 @@ from cluster_sim.output.request_rows import check_latencies, check_row_count, re
 from cluster_sim.output.run_directory import REQUESTS_FILE, SUMMARY_FILE, read_manifest
 from cluster_sim.output.run_identity import check_identity
 from cluster_sim.plain_file import check_plain, read_text
-from cluster_sim.shown_values import counted, cut, shown_path
+from cluster_sim.shown_values import counted, cut, shortened, shown_path
 from cluster_sim.study.comparison import (
     Difference,
     RunFigures,
@@ -133,14 +133,26 @@ def read_run(directory: Path) -> RunFigures:
     values = {**latencies, "queue": queue_s, "lost": (~sample.is_finished).astype(np.float64)}
     keys = ("arrival_ns", "prompt_tokens", "output_tokens")
     figures = flat_figures(summary, leaves_out=frozenset())
-    bands = summary.get("predictor_coverage", {}).get("error_band_percent", {})
+    coverage = summary.get("predictor_coverage")
+    bands = coverage.get("error_band_percent") if isinstance(coverage, dict) else None
     return RunFigures(
         np.stack([rows.column(key) for key in keys], axis=1),
         values,
         sample.window,
-        {name: float(figures[key]) for name, key in SCALARS.items() if figures.get(key) is not None},
-        {name: float(width) for name, width in bands.items() if width is not None},
+        _numbers(directory, {name: figures.get(key) for name, key in SCALARS.items()}),
+        _numbers(directory, bands),
     )
+
+
+def _numbers(directory: Path, values: object) -> dict[str, float]:
+    """Return the figures of a summary that it has; raises InputError where one is no number."""
+    found = {}
+    for name, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise InputError(f"{directory / SUMMARY_FILE}: {name} is {shortened(value)}, not a number; it is damaged")
+        if value is not None:
+            found[name] = float(value)
+    return found
 
 
 def _kind(path: Path) -> str:

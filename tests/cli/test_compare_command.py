@@ -1,6 +1,7 @@
 """The ``compare`` command: runs, sweeps and a benchmark as files, its table, its JSON, and what it refuses."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,18 @@ def test_what_cannot_be_compared(command: Command, runs: Path, tmp_path: Path) -
         code, text, error = command("compare", first, second)
         assert (code, text) == (2, "")
         assert message in error
+
+
+@pytest.mark.parametrize("value", [" ", "7", True])
+def test_figures_that_are_no_numbers(command: Command, runs: Path, tmp_path: Path, value: object) -> None:
+    """A summary with a text or a truth value for a figure is damaged; error bands of another kind are none."""
+    other = tmp_path / "other"
+    shutil.copytree(runs / "fast", other)
+    file = other / "summary.json"
+    summary = json.loads(file.read_text(encoding="utf-8")) | {"predictor_coverage": value}
+    file.write_text(json.dumps(summary), encoding="utf-8")
+    assert command("compare", runs / "fast", other)[0] == 0
+    file.write_text(json.dumps(summary | {"preemptions": value}), encoding="utf-8")
+    code, _, error = command("compare", runs / "fast", other)
+    assert code == 2
+    assert error.startswith(f"error: {file}: preemptions is ")

@@ -91,6 +91,8 @@ class QuantizationReader:
                 raise self._fault("config_groups", "every group needs weights")
             chosen = self._tensor_format(group)
             targets = group.get("targets") or ["Linear"]
+            if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
+                raise self._fault("config_groups", "the targets of a group must be a list of names")
             names = [target for target in targets if "." in target or target.startswith("re:")]
             if names:
                 rules.append(Rule(ModulePatterns(names), chosen))

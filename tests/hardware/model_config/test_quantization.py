@@ -160,6 +160,10 @@ def test_weights_of_a_four_bit_checkpoint(shared: Path) -> None:
         ({"quant_method": "fp8", "weight_block_size": "x"}, "weight_block_size: must be two whole numbers"),
         ({"quant_method": "fp8", "modules_to_not_convert": "lm_head"}, "modules_to_not_convert: must be a list"),
         ({"quant_method": "compressed-tensors"}, "config_groups: missing"),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"a": {"targets": 3, "weights": {"num_bits": 4}}}},
+            "config_groups: the targets of a group must be a list of names",
+        ),
         ({"quant_algo": "MIXED_PRECISION"}, "quantized_layers: missing"),
         ({"quant_algo": "FP8", "kv_cache_quant_algo": "INT3"}, "kv_cache_quant_algo: a KV cache in 'INT3'"),
         ({"quant_method": "bitsandbytes"}, "load_in_4bit"),
