@@ -37,8 +37,8 @@ MOST_OF_MESSAGE: Final = 20_000
 EXIT_INPUT: Final = 2
 EXIT_UNFINISHED: Final = 3
 EXIT_INTERRUPTED: Final = 130
-_INTERRUPTED: Final = "unfinished: interrupted; what was written so far is kept"
 """Typer's exit code for Ctrl-C."""
+_INTERRUPTED: Final = "unfinished: interrupted; what was written so far is kept"
 NO_PATH: Final = (errno.ENAMETOOLONG, errno.ELOOP)
 """Errors of what cannot be the path of anything, so that whoever named it is to name something else."""
 

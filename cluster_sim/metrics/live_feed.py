@@ -14,7 +14,7 @@ from cluster_sim.metrics.live import LiveSnapshot, TrafficLive
 from cluster_sim.metrics.live_progress import Counts, are_below, counts_of, not_below
 
 SHARE: Final = 0.02
-"""Share of the run's wall time that snapshots and pages may take."""
+"""Share of the run's wall time that snapshots may take."""
 FRESH_S: Final = 0.1
 """Age up to which a snapshot is served to whoever asks, at least."""
 WAIT_S: Final = 0.5

@@ -45,6 +45,8 @@ main(descriptors)
 working directory stands in for a module of the standard library."""
 _ANSWER_S: Final = 10.0
 """Longest wait for an answer that comes at once from a process that is well; it includes the start."""
+_END_S: Final = 3.0
+"""Longest wait for the process to end by itself, which sends the pages that it has begun."""
 _STARTS: Final = 3
 """Processes of one run, if they die."""
 
@@ -108,7 +110,11 @@ class SeparateServer:
         with self._lock:
             self._is_closing = True
             self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._thread.join()
         self._orders.close()
         self._listening.close()

@@ -4,7 +4,9 @@ It is started with three descriptors: of the listening socket, of the connection
 """
 
 import os
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -97,4 +99,5 @@ def main(descriptors: str) -> None:
     """Serve at inherited descriptors, which are separated by commas."""
     listening, asks, orders = map(int, descriptors.split(","))
     os.nice(_NICENESS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # Pages that are being sent are sent whole.
     serve(socket.socket(fileno=listening), Connection(asks), Connection(orders))

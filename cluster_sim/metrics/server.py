@@ -10,7 +10,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from itertools import pairwise
@@ -24,6 +25,8 @@ from cluster_sim.metrics.live_feed import Published
 
 _CLOSE_TIMEOUT_S: Final = 5.0
 """Longest wait for the server at the end of a run."""
+_LAST_PAGES_S: Final = 1.0
+"""Longest wait for pages that are being sent then."""
 _INTERVALS: Final = 2.0
 """Scrape intervals that the end of a run waits for a scraper."""
 _GZIP_LEVEL: Final = 1
@@ -64,9 +67,10 @@ class _Handler(RequestHandler):
         headers = {"Content-Type": OPENMETRICS if is_openmetrics else TEXT, "Vary": "Accept, Accept-Encoding"}
         if is_gzip:
             headers["Content-Encoding"] = "gzip"
-        self.answer(HTTPStatus.OK, body, headers, has_body=has_body)
-        if has_body:
+        with self._metrics.sending():
+            self.answer(HTTPStatus.OK, body, headers, has_body=has_body)
             self.wfile.flush()
+        if has_body:
             self._metrics.note_scrape(serial)
 
 
@@ -99,6 +103,7 @@ class MetricsServer:
         """When the last pages had been sent."""
         self._read_serial = -1
         """Of the newest snapshot that a scrape has read."""
+        self._pages_under_way = 0
         self._http = HttpServer(listening, partial(_Handler, self))
         self.port: int = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.accept_connections, name="metrics", daemon=True)
@@ -128,6 +133,18 @@ class MetricsServer:
                 self._pages[key] = self._rendered(latest, is_openmetrics=is_openmetrics, is_gzip=is_gzip)
             return latest.serial, self._pages[key]
 
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Hold the end of the server back while a page is sent, but not for long."""
+        with self._scraped:
+            self._pages_under_way += 1
+        try:
+            yield
+        finally:
+            with self._scraped:
+                self._pages_under_way -= 1
+                self._scraped.notify_all()
+
     def note_scrape(self, serial: int) -> None:
         """Note that a page of the snapshot with this number has been sent."""
         with self._scraped:
@@ -154,9 +171,11 @@ class MetricsServer:
             return self._scraped.wait_for(lambda: self._read_serial >= latest.serial, limit_s)
 
     def close(self) -> None:
-        """Stop serving and free the port."""
+        """Stop serving and free the port, once the pages that are being sent have been."""
         self._http.stop()
         self._thread.join(_CLOSE_TIMEOUT_S)
+        with self._scraped:
+            self._scraped.wait_for(lambda: not self._pages_under_way, _LAST_PAGES_S)
         self._http.server_close()
 
     def _fetch(self) -> Published | None:

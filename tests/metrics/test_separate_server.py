@@ -154,3 +154,18 @@ def test_files_of_the_working_directory_are_not_imported(
     monkeypatch.syspath_prepend(tmp_path)
     with SeparateServer(0, Exposition(finished_run.metadata, "hand"), feed, tmp_path / SEEN_FILE) as server:
         assert _arrived(server) == 0
+
+
+def test_a_page_that_is_being_sent_is_sent_whole(finished_run, feed: LiveFeed, tmp_path: Path) -> None:
+    """A scraper in the middle of some 20 MB, more than sockets hold, gets them all while the run ends."""
+    feed.end()
+    exposition = Exposition(finished_run.metadata, "x" * 20_000)
+    with SeparateServer(0, exposition, feed, tmp_path / SEEN_FILE) as server:
+        address = f"http://127.0.0.1:{server.port}/metrics"
+        with urllib.request.urlopen(address, timeout=30) as response:
+            ending = threading.Thread(target=server.close)
+            ending.start()
+            time.sleep(0.2)
+            body = response.read()
+            assert len(body) == int(response.headers["Content-Length"]) > 10_000_000
+            ending.join()
